@@ -929,7 +929,7 @@ SELECT now() AS claimed_at, (SELECT lease_seq FROM number), array_agg(kind) AS k
   FROM (SELECT * FROM due ORDER BY coalesce(kind_rank, rank), job_id) n;
 
 -- complete: $1 job_ids, $2 group_lease_seqs, $3 group_firsts, $4 group_lasts, $5 paths, $6 sizes, $7 widths, $8 heights, $9 tell_models
-PREPARE complete (bigint[], bigint[], integer[], integer[], text[], bigint[], integer[], integer[], boolean) AS
+PREPARE complete (bigint[], bigint[], integer[], integer[], text, text, integer[], integer[], boolean) AS
 WITH gone AS (
     DELETE FROM leases l USING unnest($2::bigint[], $3::int[], $4::int[]) AS g (lease_seq, first, last)
      WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq]) AND l.rerun_request_no IS NULL AND NOT l.contested
@@ -947,8 +947,7 @@ WITH gone AS (
     SELECT g.job_id, g.lease_seq, g.model_id, g.session, g.claimed_at, g.attempt, i.path, i.size_bytes,
            CASE WHEN cardinality($7) = 1 THEN ($7::int[])[1] ELSE i.width END AS width,
            CASE WHEN cardinality($8) = 1 THEN ($8::int[])[1] ELSE i.height END AS height
-      FROM gone g JOIN unnest($1::bigint[], $5::text[], $6::bigint[], $7::int[], $8::int[])
-        AS i (job_id, path, size_bytes, width, height) ON i.job_id = g.job_id
+      FROM gone g JOIN unnest($1::bigint[], string_to_array($5::text, E'\x1f'), $6::text::bigint[], $7::int[], $8::int[]) AS i (job_id, path, size_bytes, width, height) ON i.job_id = g.job_id
      WHERE g.model_id NOT IN (SELECT model_id FROM contested)
 ), recorded AS (
     INSERT INTO attempts (job_id, lease_seq, end_no, attempt, outcome, session, claimed_at, path, size_bytes, width,
@@ -1000,7 +999,7 @@ SELECT count(*) AS count, array_agg($1) AS job_ids, array_agg(model_id) AS model
   FROM gone;
 
 -- complete_contested: $1 job_ids, $2 group_lease_seqs, $3 group_firsts, $4 group_lasts, $5 paths, $6 sizes, $7 widths, $8 heights, $9 lease_seqs
-PREPARE complete_contested (bigint[], bigint[], integer[], integer[], text[], bigint[], integer[], integer[], bigint[]) AS
+PREPARE complete_contested (bigint[], bigint[], integer[], integer[], text, text, integer[], integer[], bigint[]) AS
 WITH gone AS (
 
     DELETE FROM leases l USING unnest($2::bigint[], $3::int[], $4::int[]) AS g (lease_seq, first, last) WHERE l.job_id = ANY (($1::bigint[])[g.first:g.last]) AND l.lease_seq = ANY (ARRAY[g.lease_seq]) RETURNING l.*, g.lease_seq AS named_seq
@@ -1012,8 +1011,7 @@ WITH gone AS (
            CASE WHEN g.rerun_request_no IS NULL THEN j.options ELSE g.rerun_options END AS options, i.path, i.size_bytes, i.width, i.height,
            NULL::text AS error_message, g.rerun_request_no IS NOT NULL AS will_retry, now() AS next_run_at
       FROM gone g JOIN jobs j ON j.id = g.job_id
-      JOIN unnest($1::bigint[], $9::bigint[], $5::text[], $6::bigint[], $7::int[], $8::int[])
-        AS i (job_id, lease_seq, path, size_bytes, width, height)
+      JOIN unnest($1::bigint[], string_to_array($5::text, E'\x1f'), $6::text::bigint[], $7::int[], $8::int[], $9::bigint[]) AS i (job_id, path, size_bytes, width, height, lease_seq)
         ON i.job_id = g.job_id AND i.lease_seq = g.named_seq
 
 ), newest AS (
@@ -1100,12 +1098,14 @@ PREPARE end_lock_head AS
 SELECT FROM queue_head FOR UPDATE;
 
 -- enqueue: $1 model_ids, $2 model_hashes, $3 priorities, $4 max_attempts, $5 delays, $6 kinds, $7 options
-PREPARE enqueue (bigint[], bytea[], smallint[], smallint[], double precision[], text[], text[]) AS
+PREPARE enqueue (text, bytea, smallint[], smallint[], double precision[], text[], text[]) AS
 WITH created AS (
     INSERT INTO jobs (model_id, model_hash, priority, max_attempts, due_at, kind, options)
-    SELECT model_id, model_hash, priority, max_attempts, now() + delay * interval '1 second', kind, options
-      FROM unnest($1::bigint[], $2::bytea[], $3::smallint[], $4::smallint[], $5::float8[], $6::text[], $7::text[])
-        AS i (model_id, model_hash, priority, max_attempts, delay, kind, options)
+    SELECT model_id, substring($2::bytea FROM (32 * (place - 1) + 1)::int FOR 32),
+           coalesce(priority, ($3::smallint[])[1]), coalesce(max_attempts, ($4::smallint[])[1]),
+           now() + coalesce(delay, ($5::float8[])[1]) * interval '1 second', kind, options
+      FROM unnest($1::text::bigint[], $3::smallint[], $4::smallint[], $5::float8[], $6::text[], $7::text[])
+      WITH ORDINALITY AS i (model_id, priority, max_attempts, delay, kind, options, place)
     ON CONFLICT (model_id, model_hash) DO NOTHING
     RETURNING id AS job_id, model_id, model_hash, priority, max_attempts, created_at, due_at, kind, options,
               0 AS attempt
@@ -1136,12 +1136,14 @@ SELECT array_agg(job_id) AS job_ids, array_agg(model_id) AS model_ids, array_agg
   FROM created;
 
 -- enqueue_traced: $1 model_ids, $2 model_hashes, $3 priorities, $4 max_attempts, $5 delays, $6 kinds, $7 options, $8 traceparents
-PREPARE enqueue_traced (bigint[], bytea[], smallint[], smallint[], double precision[], text[], text[], jsonb) AS
+PREPARE enqueue_traced (text, bytea, smallint[], smallint[], double precision[], text[], text[], jsonb) AS
 WITH created AS (
     INSERT INTO jobs (model_id, model_hash, priority, max_attempts, due_at, kind, options)
-    SELECT model_id, model_hash, priority, max_attempts, now() + delay * interval '1 second', kind, options
-      FROM unnest($1::bigint[], $2::bytea[], $3::smallint[], $4::smallint[], $5::float8[], $6::text[], $7::text[])
-        AS i (model_id, model_hash, priority, max_attempts, delay, kind, options)
+    SELECT model_id, substring($2::bytea FROM (32 * (place - 1) + 1)::int FOR 32),
+           coalesce(priority, ($3::smallint[])[1]), coalesce(max_attempts, ($4::smallint[])[1]),
+           now() + coalesce(delay, ($5::float8[])[1]) * interval '1 second', kind, options
+      FROM unnest($1::text::bigint[], $3::smallint[], $4::smallint[], $5::float8[], $6::text[], $7::text[])
+      WITH ORDINALITY AS i (model_id, priority, max_attempts, delay, kind, options, place)
     ON CONFLICT (model_id, model_hash) DO NOTHING
     RETURNING id AS job_id, model_id, model_hash, priority, max_attempts, created_at, due_at, kind, options,
               0 AS attempt
@@ -1177,12 +1179,14 @@ SELECT array_agg(job_id) AS job_ids, array_agg(model_id) AS model_ids, array_agg
   FROM created;
 
 -- enqueue_and_claim: $1 model_ids, $2 model_hashes, $3 priorities, $4 max_attempts, $5 delays, $6 kinds, $7 options, $8 sessions, $9 lease_seconds, $10 claim_id
-PREPARE enqueue_and_claim (bigint[], bytea[], smallint[], smallint[], double precision[], text[], text[], bigint[], integer[], bigint) AS
+PREPARE enqueue_and_claim (text, bytea, smallint[], smallint[], double precision[], text[], text[], bigint[], integer[], bigint) AS
 WITH created AS (
     INSERT INTO jobs (model_id, model_hash, priority, max_attempts, due_at, kind, options)
-    SELECT model_id, model_hash, priority, max_attempts, now() + delay * interval '1 second', kind, options
-      FROM unnest($1::bigint[], $2::bytea[], $3::smallint[], $4::smallint[], $5::float8[], $6::text[], $7::text[])
-        AS i (model_id, model_hash, priority, max_attempts, delay, kind, options)
+    SELECT model_id, substring($2::bytea FROM (32 * (place - 1) + 1)::int FOR 32),
+           coalesce(priority, ($3::smallint[])[1]), coalesce(max_attempts, ($4::smallint[])[1]),
+           now() + coalesce(delay, ($5::float8[])[1]) * interval '1 second', kind, options
+      FROM unnest($1::text::bigint[], $3::smallint[], $4::smallint[], $5::float8[], $6::text[], $7::text[])
+      WITH ORDINALITY AS i (model_id, priority, max_attempts, delay, kind, options, place)
     ON CONFLICT (model_id, model_hash) DO NOTHING
     RETURNING id AS job_id, model_id, model_hash, priority, max_attempts, created_at, due_at, kind, options,
               0 AS attempt

@@ -1,5 +1,7 @@
 """Completing: an attempt ends with a picture."""
 
+import pytest
+
 from tests.support.postgres.queue_under_test import Event, in_columns, model_file, new_job, picture, untold
 from thumbq_server.domain.job import Token, Verdict
 from thumbq_server.storage.transitions.complete import complete, complete_columns
@@ -24,6 +26,23 @@ async def test_a_completed_job_keeps_its_record_and_shows_its_picture(queue):
     assert thumbnail.processed_at == job.finished_at
     assert await queue.news() == [Event("Ready", 7, token.job_id, 1)]
     assert await queue.value("completed FROM queue_head") == 1
+
+
+async def test_the_paths_of_a_batch_may_have_all_letters(queue):
+    paths = ['/a, b/{"c"}.webp', "/\\n\\x1f/'.webp", "/ü/名 NULL.webp", "/{},{}/\\"]
+    tokens = await queue.claimed(*(new_job(model) for model in range(1, 5)))
+    pictures = [picture(token, path) for token, path in zip(tokens, paths, strict=True)]
+    assert [verdict for verdict, _ in await complete(queue.lane, pictures)] == [OK] * 4
+    shown = [(await queue.thumbnail(model)).path for model in range(1, 5)]
+    assert shown == paths
+
+
+async def test_a_path_with_a_control_character_ends_no_job(queue):
+    """No check lets it pass. It would move the pictures of the others in the batch."""
+    tokens = await queue.claimed(new_job(1), new_job(2))
+    with pytest.raises(ValueError, match="control character"):
+        await complete(queue.lane, [picture(tokens[0], "/a\x1f/b.webp"), picture(tokens[1], "/b.webp")])
+    assert [(await queue.job(token.job_id)).status for token in tokens] == ["Processing", "Processing"]
 
 
 async def test_a_success_after_failures_forgets_their_message_and_tells_the_attempt(queue):

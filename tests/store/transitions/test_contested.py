@@ -100,7 +100,7 @@ async def test_a_put_back_lease_is_the_same_lease(queue):
     before = await queue.sql("SELECT * FROM leases WHERE job_id = $1", a.job_id)
     connection = await asyncpg.connect(queue.database.dsn)
     try:
-        picture_of_a = [["/a.webp"], [1234], [512], [256]]
+        picture_of_a = ["/a.webp", "{1234}", [512], [256]]
         rows = await connection.fetch(COMPLETE.text, [a.job_id], [a.lease_seq], [1], [1], *picture_of_a, True)
     finally:
         await connection.close()

@@ -6,7 +6,7 @@ named verdict, never an error.
 
 from collections.abc import Collection, Container, Iterable, Sequence
 from itertools import chain
-from typing import cast
+from typing import Any, cast
 
 import asyncpg
 
@@ -14,6 +14,7 @@ from thumbq_server.domain.columns import Completions, one_or_all
 from thumbq_server.domain.ends import Ends
 from thumbq_server.domain.job import Completion, JobStatus, Reported, Token, Verdict
 from thumbq_server.storage.fragments import KIND_AND_OPTIONS, announce, columns
+from thumbq_server.storage.long_columns import as_numbers, as_paths, paths_of
 from thumbq_server.storage.postgres.hints import LOG
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
@@ -30,7 +31,9 @@ from thumbq_server.storage.transitions.held import (
 )
 from thumbq_server.storage.transitions.verdicts import State, completed_among, states_of, verdict_on
 
-_PICTURE_PARAMETERS = "paths text[], sizes bigint[], widths integer[], heights integer[]"
+_PICTURE_PARAMETERS = "paths text, sizes text, widths integer[], heights integer[]"
+# Its job_ids are an array: the groups of leases look into it again and again.
+_PICTURES = f"$1::bigint[], {paths_of('$5')}, $6::text::bigint[], $7::int[], $8::int[]"
 
 # The only job of its model shows its picture, whatever other statements do. A model with several jobs is contested:
 # its leases are put back as they were, and marked, and COMPLETE_CONTESTED ends them
@@ -57,8 +60,7 @@ COMPLETE = Statement(
         SELECT g.job_id, g.lease_seq, g.model_id, g.session, g.claimed_at, g.attempt, i.path, i.size_bytes,
                CASE WHEN cardinality($7) = 1 THEN ($7::int[])[1] ELSE i.width END AS width,
                CASE WHEN cardinality($8) = 1 THEN ($8::int[])[1] ELSE i.height END AS height
-          FROM gone g JOIN unnest($1::bigint[], $5::text[], $6::bigint[], $7::int[], $8::int[])
-            AS i (job_id, path, size_bytes, width, height) ON i.job_id = g.job_id
+          FROM gone g JOIN unnest({_PICTURES}) AS i (job_id, path, size_bytes, width, height) ON i.job_id = g.job_id
          WHERE g.model_id NOT IN (SELECT model_id FROM contested)
     ), recorded AS (
         INSERT INTO attempts (job_id, lease_seq, end_no, attempt, outcome, session, claimed_at, path, size_bytes, width,
@@ -114,8 +116,7 @@ COMPLETE_CONTESTED = Statement(
                {KIND_AND_OPTIONS}, i.path, i.size_bytes, i.width, i.height,
                NULL::text AS error_message, g.rerun_request_no IS NOT NULL AS will_retry, now() AS next_run_at
           FROM gone g JOIN jobs j ON j.id = g.job_id
-          JOIN unnest($1::bigint[], $9::bigint[], $5::text[], $6::bigint[], $7::int[], $8::int[])
-            AS i (job_id, lease_seq, path, size_bytes, width, height)
+          JOIN unnest({_PICTURES}, $9::bigint[]) AS i (job_id, path, size_bytes, width, height, lease_seq)
             ON i.job_id = g.job_id AND i.lease_seq = g.named_seq
         """,
     ),
@@ -175,7 +176,7 @@ async def complete_columns(
 
 
 async def _end(
-    lane: Lane, names: Named, pictures: Sequence[Sequence[object]], ends: Ends, *, tell_models: bool
+    lane: Lane, names: Named, pictures: Sequence[Sequence[Any]], ends: Ends, *, tell_models: bool
 ) -> asyncpg.Record:
     paths, sizes, *measures = pictures
     if len(paths) == 1:
@@ -183,7 +184,8 @@ async def _end(
         (row,) = await lane.fetch(COMPLETE_ONE, names.job_ids[0], names.group_lease_seqs[0], *picture)
     else:
         widths, heights = map(one_or_all, measures) if paths else measures
-        (row,) = await lane.fetch(COMPLETE, *names, paths, sizes, widths, heights, tell_models)
+        pictures = as_paths(paths), as_numbers(sizes), widths, heights
+        (row,) = await lane.fetch(COMPLETE, *names, *pictures, tell_models)
     if row["count"]:
         lane.hints.tell(LOG)
         ends.completed.update(row["sessions"])
@@ -203,8 +205,8 @@ def _merged(groups: Sequence[Completions]) -> tuple[Named, Sequence[Sequence[obj
 
 
 def _parameters(items: Sequence[Completion]) -> list[Sequence[object]]:
-    _, lease_seqs, *picture = columns(items, 6)
-    return [*named(items), *picture, lease_seqs]
+    _, lease_seqs, paths, sizes, *measures = columns(items, 6)
+    return [*named(items), as_paths(paths), as_numbers(sizes), *measures, lease_seqs]
 
 
 def _answer(answers: list[Reported | None], items: Sequence[Completion], ended: Iterable[tuple[int, int, int]]) -> None:

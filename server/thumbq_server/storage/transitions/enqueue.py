@@ -8,11 +8,12 @@ from operator import attrgetter
 import asyncpg
 
 from thumbq_runtime.process.pieces import pieces
-from thumbq_server.domain.columns import NOTHING, Claimed
+from thumbq_server.domain.columns import NOTHING, Claimed, one_or_all
 from thumbq_server.domain.job import MODEL, Enqueued, EnqueueOutcome, NewJob
 from thumbq_server.domain.same_job import JobKey, key_of, requests_by_job, several_files, tell_changes
 from thumbq_server.storage import traces
 from thumbq_server.storage.fragments import NOT_PAUSED, announce, columns, put_in_queue, rank
+from thumbq_server.storage.long_columns import as_numbers, hash_at, of_all
 from thumbq_server.storage.postgres.hints import JOBS, LOG
 from thumbq_server.storage.postgres.lane import Lane
 from thumbq_server.storage.statements import Statement
@@ -26,17 +27,19 @@ _key, _order = attrgetter("model_id", "model_hash"), attrgetter("model_id", "mod
 _Created = tuple[dict[JobKey, int], Claimed]
 
 _PARAMETERS = (
-    "model_ids bigint[], model_hashes bytea[], priorities smallint[], max_attempts smallint[],"
+    "model_ids text, model_hashes bytea, priorities smallint[], max_attempts smallint[],"
     " delays double precision[], kinds text[], options text[]"
 )
 
 # Only new jobs are inserted here. Finding known jobs in the same statement made it four times slower, and a join back
 # to the input is a loop in a loop, since the planner expects one row of each step.
-_CREATED = """created AS (
+_CREATED = f"""created AS (
         INSERT INTO jobs (model_id, model_hash, priority, max_attempts, due_at, kind, options)
-        SELECT model_id, model_hash, priority, max_attempts, now() + delay * interval '1 second', kind, options
-          FROM unnest($1::bigint[], $2::bytea[], $3::smallint[], $4::smallint[], $5::float8[], $6::text[], $7::text[])
-            AS i (model_id, model_hash, priority, max_attempts, delay, kind, options)
+        SELECT model_id, {hash_at("$2", "place")},
+               {of_all("priority", "$3", "smallint")}, {of_all("max_attempts", "$4", "smallint")},
+               now() + {of_all("delay", "$5", "float8")} * interval '1 second', kind, options
+          FROM unnest($1::text::bigint[], $3::smallint[], $4::smallint[], $5::float8[], $6::text[], $7::text[])
+          WITH ORDINALITY AS i (model_id, priority, max_attempts, delay, kind, options, place)
         ON CONFLICT (model_id, model_hash) DO NOTHING
         RETURNING id AS job_id, model_id, model_hash, priority, max_attempts, created_at, due_at, kind, options,
                   0 AS attempt
@@ -263,7 +266,13 @@ def _columns(batch: Sequence[NewJob]) -> list[Sequence[object] | None]:
     """Return the parameters of a batch. Where no job has a kind or options, NULL stands for the whole column."""
     model_ids, model_hashes, priorities, max_attempts, _, delays, kinds, options, *_ = columns(batch, 10)
     stored_kinds = None if kinds.count(MODEL) == len(kinds) else list(map(stored_kind, kinds))
-    return [model_ids, model_hashes, priorities, max_attempts, delays, stored_kinds, options if any(options) else None]
+    return [
+        as_numbers(model_ids),
+        b"".join(model_hashes),
+        *map(one_or_all, (priorities, max_attempts, delays)),
+        stored_kinds,
+        options if any(options) else None,
+    ]
 
 
 def _row(job: NewJob) -> tuple[int, bytes, int, int, float]:
