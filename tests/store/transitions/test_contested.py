@@ -4,9 +4,14 @@ import asyncpg
 import pytest
 
 from tests.support.conditions import locked, until_blocked
+from tests.support.postgres.freezing import freezing_host
 from tests.support.postgres.queue_under_test import Event, failure, new_job, picture
-from thumbq_server.domain.job import Verdict
+from thumbq_server.domain.job import CancelVerdict, Verdict
+from thumbq_server.storage.postgres.address import parse_address
+from thumbq_server.storage.postgres.lane import Lane
+from thumbq_server.storage.transitions.cancel import cancel
 from thumbq_server.storage.transitions.complete import COMPLETE
+from thumbq_server.storage.transitions.forget import forget
 
 OK = Verdict.OK
 A, B = 1, 2
@@ -107,3 +112,25 @@ async def test_a_put_back_lease_is_the_same_lease(queue):
     assert rows[0]["job_ids"] is None
     after = await queue.sql("SELECT * FROM leases WHERE job_id = $1", a.job_id)
     assert [{**row, "contested": True} for row in before] == [dict(row) for row in after]
+
+
+@pytest.mark.parametrize("verb", ["complete", "fail", "cancel", "forget"])
+async def test_its_statements_are_parsed_before_anything_is_locked(queue, verb):
+    """PostgreSQL has no time limit between the two parts of a new statement: a host that froze would keep the locks."""
+    a, b = await queue.claimed(new_job(7, file=A), new_job(7, file=B))
+    address = parse_address(queue.database.dsn)
+    async with freezing_host(queue.database.dsn) as host:
+        dsn = f"postgresql://{address.user}@127.0.0.1:{host.port}/{address.database}?sslmode=disable"
+        lane = Lane(dsn, statement_timeout=30.0)
+        match verb:
+            case "cancel":
+                [cancelled] = await cancel(lane, [a.job_id])
+                assert cancelled.verdict is CancelVerdict.CANCELLED
+            case "forget":
+                assert (await forget(lane, 7)).job_ids == [a.job_id, b.job_id]
+            case _:
+                assert await getattr(queue.on(lane), verb)(a) == [OK]
+        await lane.close()
+    transactions = [sent.split(b"COMMIT;")[0] for sent in host.asked.split(b"BEGIN;")[1:]]
+    assert transactions
+    assert not any(b"FOR UPDATE" in sent for sent in transactions)

@@ -15,15 +15,20 @@ class FreezingHost:
         self._writers: list[asyncio.StreamWriter] = []
         self.port = 0
         self.frozen = False
+        # All that clients have sent.
+        self.asked = bytearray()
 
     async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         beyond_reader, beyond = await asyncio.open_unix_connection(self._socket)
         self._writers += [writer, beyond]
-        await asyncio.gather(self._pass_on(reader, beyond), self._pass_on(beyond_reader, writer))
+        await asyncio.gather(
+            self._pass_on(reader, beyond, self.asked), self._pass_on(beyond_reader, writer, bytearray())
+        )
 
-    async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, seen: bytearray) -> None:
         try:
             while piece := await source.read(65_536):
+                seen += piece
                 if not self.frozen:
                     sink.write(piece)
         except ConnectionError:

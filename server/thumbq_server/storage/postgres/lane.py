@@ -1,21 +1,26 @@
 """A connection of its own for one kind of statement."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
 import asyncpg
+from asyncpg.prepared_stmt import PreparedStatement
 
 from thumbq_server.storage.postgres.errors import AWAY, Unavailable, as_unavailable, until_done
 from thumbq_server.storage.postgres.hints import Hints
 from thumbq_server.storage.postgres.history import History
 from thumbq_server.storage.postgres.patience import within
+from thumbq_server.storage.postgres.pooler import changes_backends
 from thumbq_server.storage.postgres.room import Room
 from thumbq_server.storage.postgres.session_settings import connect
 from thumbq_server.storage.statements import Statement
 
 T = TypeVar("T")
+
+# Runs a statement with its arguments, and returns all rows.
+Run = Callable[..., Awaitable[list[asyncpg.Record]]]
 
 
 class Lane:
@@ -42,6 +47,9 @@ class Lane:
         self._note = note
         self._statement_timeout = statement_timeout
         self._connection: asyncpg.Connection | None = None
+        # What that connection, or one before it, has parsed for `run_parsed`, by name.
+        self._parsed_by: asyncpg.Connection | None = None
+        self._known: dict[str, PreparedStatement] = {}
         self._is_closed = False
         self._lock = asyncio.Lock()
 
@@ -54,6 +62,29 @@ class Lane:
         history = self.history.version
         async with self._lock, as_unavailable(self._note):
             return await until_done(partial(self._run_once, work, history))
+
+    async def run_parsed(self, work: Callable[..., Awaitable[T]], *statements: Statement) -> T:
+        """Return what `work` returns for the connection and, for each of the statements, how to run it.
+
+        The connection has parsed them all by then. asyncpg sends a statement that is new to a connection in two parts,
+        and while PostgreSQL waits for the second one, none of its time limits counts: a host that froze there, within
+        a transaction, would keep its locks, and others would wait for them.
+        """
+
+        async def parsed(connection: Any) -> T:
+            return await work(connection, *await self._parsed(connection, statements))
+
+        return await self.run(parsed)
+
+    async def _parsed(self, connection: Any, statements: Sequence[Statement]) -> list[Run]:
+        if changes_backends(connection):
+            return [partial(connection.fetch, statement.text) for statement in statements]
+        if self._parsed_by is not connection:
+            self._parsed_by, self._known = connection, {}
+        for statement in statements:
+            if statement.name not in self._known:
+                self._known[statement.name] = await connection.prepare(statement.text)
+        return [self._known[statement.name].fetch for statement in statements]
 
     async def _run_once(self, work: Callable[[Any], Awaitable[T]], history: int) -> T:
         try:

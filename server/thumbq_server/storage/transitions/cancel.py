@@ -9,7 +9,7 @@ from thumbq_server.domain.job import LIVE, Cancellation, CancelVerdict, JobStatu
 from thumbq_server.storage.fragments import columns, count_apart
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.hints import LOG
-from thumbq_server.storage.postgres.lane import Lane
+from thumbq_server.storage.postgres.lane import Lane, Run
 from thumbq_server.storage.statements import Statement
 from thumbq_server.storage.transitions.verdicts import State, states_of
 
@@ -93,7 +93,9 @@ async def cancel(lane: Lane, job_ids: Sequence[int]) -> list[Cancellation]:
     wanted = sorted(set(job_ids))
     others: dict[int, State] = {}
     for _ in range(_ROUNDS):
-        rows = await lane.run(partial(_cancel, job_ids=wanted))
+        rows = await lane.run_parsed(
+            partial(_cancel, job_ids=wanted), LOCK_READY, LOCK_LEASES, CANCEL, MOVE_HEAD, ANNOUNCE
+        )
         if rows:
             lane.hints.tell(LOG)
         for row in rows:
@@ -119,13 +121,22 @@ def _not_cancelled(job_id: int, states: Mapping[int, State]) -> Cancellation:
     return Cancellation(job_id, CancelVerdict.ALREADY_ENDED)
 
 
-async def _cancel(connection: asyncpg.Connection, job_ids: Sequence[int]) -> Sequence[asyncpg.Record]:
+async def _cancel(
+    connection: asyncpg.Connection,
+    lock_ready: Run,
+    lock_leases: Run,
+    end: Run,
+    move_head: Run,
+    tell: Run,
+    *,
+    job_ids: Sequence[int],
+) -> Sequence[asyncpg.Record]:
     async with connection.transaction():
-        await connection.fetch(LOCK_READY.text, job_ids)
-        await connection.fetch(LOCK_LEASES.text, job_ids)
-        rows = await connection.fetch(CANCEL.text, job_ids)
+        await lock_ready(job_ids)
+        await lock_leases(job_ids)
+        rows = await end(job_ids)
         if rows:
-            before = await connection.fetchval(MOVE_HEAD.text, len(rows))
+            ((before,),) = await move_head(len(rows))
             announced = [(row["model_id"], row["job_id"], row["attempt"]) for row in rows]
-            await connection.fetch(ANNOUNCE.text, before, *columns(announced, 3))
+            await tell(before, *columns(announced, 3))
         return rows

@@ -15,7 +15,7 @@ import asyncpg
 
 from thumbq_server.storage.fragments import announce, count_apart, put_in_queue
 from thumbq_server.storage.postgres.hints import JOBS
-from thumbq_server.storage.postgres.lane import Lane
+from thumbq_server.storage.postgres.lane import Lane, Run
 from thumbq_server.storage.statements import Statement
 from thumbq_server.storage.transitions.held import GROUPS, NAMED, PARAMETERS, Report, named
 
@@ -126,7 +126,8 @@ async def end_under_lock(
     """
     if not reports:
         return []
-    rows = await lane.run(partial(_end_under_lock, statement=statement, reports=reports, parameters=parameters))
+    work = partial(_end_under_lock, reports=reports, parameters=parameters)
+    rows = await lane.run_parsed(work, LOCK_MODELS, LOCK_JOBS, LOCK_HEAD, statement)
     if rows:
         lane.hints.tell(JOBS)
     return rows
@@ -134,24 +135,23 @@ async def end_under_lock(
 
 async def _end_under_lock(
     connection: asyncpg.Connection,
-    statement: Statement,
+    lock_models: Run,
+    lock_jobs: Run,
+    lock_head: Run,
+    end: Run,
+    *,
     reports: Sequence[R],
     parameters: Callable[[Sequence[R]], Sequence[Any]],
 ) -> Sequence[asyncpg.Record]:
     # A lease is put back once at most, so this comes to an end.
     while True:
         async with connection.transaction():
-            (locked,) = await connection.fetch(LOCK_MODELS.text, *named(reports))
+            (locked,) = await lock_models(*named(reports))
             if not locked["moved"]:
                 job_ids = frozenset(locked["job_ids"] or ())
                 held = [report for report in reports if report.job_id in job_ids]
-                return await _end_locked(connection, statement, held, parameters(held)) if held else []
-
-
-async def _end_locked(
-    connection: asyncpg.Connection, statement: Statement, held: Sequence[Report], parameters: Sequence[Any]
-) -> Sequence[asyncpg.Record]:
-    await connection.fetch(LOCK_JOBS.text, [report.job_id for report in held])
-    await connection.fetch(LOCK_HEAD.text)
-    rows: Sequence[asyncpg.Record] = await connection.fetch(statement.text, *parameters)
-    return rows
+                if not held:
+                    return []
+                await lock_jobs([report.job_id for report in held])
+                await lock_head()
+                return await end(*parameters(held))

@@ -7,7 +7,7 @@ import asyncpg
 from thumbq_server.domain.job import ForgottenModel, JobStatus, Token
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.hints import LOG
-from thumbq_server.storage.postgres.lane import Lane
+from thumbq_server.storage.postgres.lane import Lane, Run
 from thumbq_server.storage.statements import Statement
 from thumbq_server.storage.transitions.cancel import LOCK_LEASES, LOCK_READY, PLACED
 from thumbq_server.storage.transitions.endings import LOCK_HEAD, LOCK_JOBS
@@ -63,7 +63,9 @@ _ROUNDS = 20
 async def forget(lane: Lane, model_id: int) -> ForgottenModel:
     """Delete all that is known of a model. A model without jobs is forgotten already."""
     for _ in range(_ROUNDS):
-        forgotten = await lane.run(partial(_forget, model_id=model_id))
+        forgotten = await lane.run_parsed(
+            partial(_forget, model_id=model_id), FIND, LOCK_READY, LOCK_LEASES, LOCK_JOBS, LOCK_HEAD, FORGET
+        )
         if forgotten is not None:
             if forgotten.job_ids:
                 lane.hints.tell(LOG)
@@ -71,26 +73,36 @@ async def forget(lane: Lane, model_id: int) -> ForgottenModel:
     raise Unavailable("the model's jobs kept changing while it was forgotten")
 
 
-async def _forget(connection: asyncpg.Connection, model_id: int) -> ForgottenModel | None:
+async def _forget(
+    connection: asyncpg.Connection,
+    find: Run,
+    lock_ready: Run,
+    lock_leases: Run,
+    lock_jobs: Run,
+    lock_head: Run,
+    delete: Run,
+    *,
+    model_id: int,
+) -> ForgottenModel | None:
     """Return what was forgotten; None when a job moved before everything was locked."""
+
+    async def statuses() -> dict[int, str]:
+        return {row["id"]: row["status"] for row in await find(model_id)}
+
     async with connection.transaction():
-        found = await _statuses(connection, model_id)
+        found = await statuses()
         if not found:
             return ForgottenModel([], [], 0)
         job_ids = list(found)
         pending = [job_id for job_id, status in found.items() if status == JobStatus.PENDING]
-        ready = await connection.fetch(LOCK_READY.text, pending)
-        leases = await connection.fetch(LOCK_LEASES.text, job_ids)
-        await connection.fetch(LOCK_JOBS.text, job_ids)
-        await connection.fetch(LOCK_HEAD.text)
+        ready = await lock_ready(pending)
+        leases = await lock_leases(job_ids)
+        await lock_jobs(job_ids)
+        await lock_head()
         # What was announced before is seen from here on, and what comes later waits for the head.
         is_whole = len(ready) == len(pending) and len(leases) == list(found.values()).count(JobStatus.PROCESSING)
-        if not is_whole or await _statuses(connection, model_id) != found:
+        if not is_whole or await statuses() != found:
             return None
-        rows = await connection.fetch(FORGET.text, job_ids, model_id)
+        rows = await delete(job_ids, model_id)
     held = [(row["session"], Token(row["id"], row["lease_seq"])) for row in rows if row["session"] is not None]
     return ForgottenModel(job_ids, held, rows[0]["pictures"])
-
-
-async def _statuses(connection: asyncpg.Connection, model_id: int) -> dict[int, str]:
-    return {row["id"]: row["status"] for row in await connection.fetch(FIND.text, model_id)}
