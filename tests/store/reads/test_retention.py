@@ -1,5 +1,6 @@
 """Jobs that ended long ago are deleted, and what models and versions show stays."""
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -185,7 +186,8 @@ async def test_what_is_written_of_a_job_while_it_is_forgotten_is_shown_to_no_one
     await transaction.start()
     await forgetting.execute("SELECT FROM leases FOR UPDATE")
     async with until_blocked(queue, job_events.log(lanes[1], [line], 600)):
-        await forget._forget(forgetting, 1)
+        runs = [partial(forgetting.fetch, statement.text) for statement in forget.STATEMENTS]
+        await forget._forget(forgetting, *runs, model_id=1)
         await transaction.commit()
     await forgetting.close()
     await queue.sql("INSERT INTO job_traces (job_id, traceparent) VALUES ($1, $2), ($3, $2)", token.job_id, trace, kept)

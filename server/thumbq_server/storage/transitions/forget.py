@@ -58,14 +58,14 @@ FORGET = Statement(
 )
 
 _ROUNDS = 20
+# In the order of the parameters of _forget.
+STATEMENTS = FIND, LOCK_READY, LOCK_LEASES, LOCK_JOBS, LOCK_HEAD, FORGET
 
 
 async def forget(lane: Lane, model_id: int) -> ForgottenModel:
     """Delete all that is known of a model. A model without jobs is forgotten already."""
     for _ in range(_ROUNDS):
-        forgotten = await lane.run_parsed(
-            partial(_forget, model_id=model_id), FIND, LOCK_READY, LOCK_LEASES, LOCK_JOBS, LOCK_HEAD, FORGET
-        )
+        forgotten = await lane.run_parsed(partial(_forget, model_id=model_id), *STATEMENTS)
         if forgotten is not None:
             if forgotten.job_ids:
                 lane.hints.tell(LOG)
