@@ -82,7 +82,7 @@ async def test_an_analyze_leaves_arrays_alone(database_url):
 
 
 async def test_an_analyze_looks_at_few_rows_of_jobs(database_url):
-    """All rows that it looks at cost CPU, every ten seconds, and no plan of jobs depends on them."""
+    """All rows that it looks at cost CPU, every ten seconds, and the hot path finds its rows by key without them."""
     targets = "SELECT DISTINCT coalesce(attstattarget, -1) FROM pg_attribute WHERE attrelid = $1::text::regclass"
     connection = await asyncpg.connect(database_url)
     try:

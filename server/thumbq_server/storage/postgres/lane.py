@@ -68,11 +68,17 @@ class Lane:
 
         The connection has parsed them all by then. asyncpg sends a statement that is new to a connection in two parts,
         and while PostgreSQL waits for the second one, none of its time limits counts: a host that froze there, within
-        a transaction, would keep its locks, and others would wait for them.
+        a transaction, would keep its locks, and others would wait for them. Behind a pooler that changes backends no
+        statement stays parsed, so this is the same as `run`.
         """
 
         async def parsed(connection: Any) -> T:
-            return await work(connection, *await self._parsed(connection, statements))
+            try:
+                return await work(connection, *await self._parsed(connection, statements))
+            except asyncpg.PostgresError:
+                # A newer server may have changed the tables since. They are parsed again.
+                self._known = {}
+                raise
 
         return await self.run(parsed)
 

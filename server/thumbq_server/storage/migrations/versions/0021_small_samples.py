@@ -1,6 +1,7 @@
 """An analyze looks at 3,000 rows of the tables of jobs, instead of 30,000.
 
-Nothing is rewritten. A server of an older version goes on: its plans for jobs are made once, without these statistics.
+Nothing is rewritten. A server of an older version goes on: its statements for jobs find rows by key, whatever the
+statistics say.
 """
 
 from alembic import op
