@@ -11,7 +11,7 @@ from thumbq_server.storage.postgres.address.certificates import trouble_with_tls
 
 T = TypeVar("T")
 
-# 40001, 40P01, and a plan that does not fit the tables any more: PostgreSQL undid all of it, so running it again is safe.
+# 40001, 40P01, and a plan that fits the tables no more: PostgreSQL undid all of it, so running it again is safe.
 UNDONE = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.InvalidCachedStatementError)
 UNDONE_TRIES = 5
 
