@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 import asyncpg
 from asyncpg.prepared_stmt import PreparedStatement
 
-from thumbq_server.storage.postgres.errors import AWAY, Unavailable, as_unavailable, until_done
+from thumbq_server.storage.postgres.errors import Unavailable, as_unavailable, until_done
 from thumbq_server.storage.postgres.hints import Hints
 from thumbq_server.storage.postgres.history import History
 from thumbq_server.storage.postgres.patience import within
 from thumbq_server.storage.postgres.pooler import changes_backends
 from thumbq_server.storage.postgres.room import Room
-from thumbq_server.storage.postgres.session_settings import connect
+from thumbq_server.storage.postgres.session_settings import close, connect
 from thumbq_server.storage.statements import Statement
 
 T = TypeVar("T")
@@ -138,7 +138,4 @@ class Lane:
     async def _close_connection(self) -> None:
         if self._connection is not None:
             connection, self._connection = self._connection, None
-            try:
-                await connection.close(timeout=2)
-            except (TimeoutError, *AWAY):
-                connection.terminate()
+            await close(connection, 2)

@@ -11,7 +11,7 @@ from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable, as_unavailable
 from thumbq_server.storage.postgres.hints import Hints
 from thumbq_server.storage.postgres.pooler import changes_backends
-from thumbq_server.storage.postgres.session_settings import connect
+from thumbq_server.storage.postgres.session_settings import close, connect
 from thumbq_server.storage.statements import Statement
 
 log = structlog.get_logger()
@@ -74,7 +74,7 @@ async def listen(
             async with as_unavailable():
                 connection = await connect(dsn, statement_timeout=10)
                 if changes_backends(connection):
-                    await connection.close(timeout=1)
+                    await close(connection, 1)
                     log.warning("listener.polls", why="a pooler; THUMBQ_LISTEN_URL can name a way around it")
                     return
                 # Whichever connection is the first at a new primary finds the new history, and drops those before it.
@@ -124,6 +124,5 @@ async def _listen_once(
         log.warning("listener.lost")
     finally:
         hints.listens(False)
-        with contextlib.suppress(Unavailable, asyncpg.PostgresError):
-            async with as_unavailable():
-                await connection.close(timeout=1)
+        with contextlib.suppress(asyncpg.PostgresError):
+            await close(connection, 1)

@@ -2,6 +2,7 @@
 
 import asyncpg
 
+from thumbq_server.storage.postgres.errors import AWAY
 from thumbq_server.storage.postgres.hosts import hosts_of
 
 # Statements of lanes find rows by key, in the order of keys. A plan made while the tables were empty would scan them
@@ -23,6 +24,14 @@ async def connect(dsn: str, statement_timeout: float) -> asyncpg.Connection:
     """Return a connection with the session settings that every statement here relies on. Times in seconds."""
     settings = session_settings(statement_timeout) | _BY_KEY
     return await hosts_of(dsn).connect(settings, command_timeout=statement_timeout + 5)
+
+
+async def close(connection: asyncpg.Connection, seconds: float) -> None:
+    """Close a connection that is needed no more. One that takes longer than that, or is lost, is broken off."""
+    try:
+        await connection.close(timeout=seconds)
+    except (TimeoutError, *AWAY):
+        connection.terminate()
 
 
 def session_settings(statement_timeout: float) -> dict[str, str]:

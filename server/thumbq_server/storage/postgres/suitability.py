@@ -15,7 +15,7 @@ from thumbq_server.storage.postgres.address.certificates import trouble_with_tls
 from thumbq_server.storage.postgres.errors import AWAY, Unavailable, as_unavailable
 from thumbq_server.storage.postgres.hosts import Hosts, hosts_of
 from thumbq_server.storage.postgres.pooler import changes_backends
-from thumbq_server.storage.postgres.session_settings import PLAIN
+from thumbq_server.storage.postgres.session_settings import PLAIN, close
 
 OLDEST_VERSION = 14
 _WITH_TRANSACTION_TIMEOUT = 17
@@ -121,7 +121,7 @@ async def _check(hosts: Hosts, connections_needed: int) -> None:
                 " pooler=session, with which thumbq would set and prepare things that others then meet."
             )
     finally:
-        await first.close(timeout=2)
+        await close(first, 2)
     # A pooler has connections of its own.
     for sentence in _problems(facts, 0 if changes_backends(first) else connections_needed):
         raise Unsuitable(sentence)
@@ -153,7 +153,7 @@ async def _identity(hosts: Hosts) -> str:
     try:
         return str(await connection.fetchval(_IDENTITY))
     finally:
-        await connection.close(timeout=2)
+        await close(connection, 2)
 
 
 async def _facts(connection: asyncpg.Connection) -> Any:
@@ -171,7 +171,7 @@ async def _shares_backend(hosts: Hosts, backend: int) -> bool:
         async with second.transaction():
             return bool(await second.fetchval("SELECT pg_backend_pid()") == backend)
     finally:
-        await second.close(timeout=2)
+        await close(second, 2)
 
 
 def _problems(facts: Any, connections_needed: int) -> list[str]:
