@@ -177,11 +177,16 @@ async def test_idle_lanes_are_given_back_when_no_connection_is_left(postgres, da
         for lane in lanes:
             await lane.fetch("SELECT 1")
         await server.execute(f"ALTER ROLE {few} CONNECTION LIMIT 4")  # the pool's, and one for each lane
-        busy = asyncio.create_task(lanes[0].fetch("SELECT pg_sleep(1)"))
-        fourth = database.lane()
-        assert (await fourth.fetch("SELECT 4"))[0][0] == 4
-        assert (await lanes[1].fetch("SELECT 2"))[0][0] == 2
+        other = await asyncpg.connect(database_url)
+        async with other.transaction():
+            await other.execute("SELECT pg_advisory_xact_lock(1)")
+            busy = asyncio.create_task(lanes[0].fetch("SELECT pg_advisory_xact_lock(1)"))
+            fourth = database.lane()
+            assert (await fourth.fetch("SELECT 4"))[0][0] == 4
+            assert (await lanes[1].fetch("SELECT 2"))[0][0] == 2
+            assert not busy.done()
         await busy
+        await other.close()
     await server.close()
 
 

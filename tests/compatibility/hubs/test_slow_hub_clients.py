@@ -91,8 +91,12 @@ async def test_a_client_that_polls_no_more_is_forgotten(server: str, monkeypatch
 
         token = await eventually(polls)
         await client.post(f"/thumbnailHub?id={token}", HANDSHAKE)
-        while (await client.post(f"/thumbnailHub?id={token}")).status != 404:
-            await asyncio.sleep(1)  # longer than the patience, so that it is silent in between
+
+        async def is_forgotten() -> bool:
+            return not await count_of(client, 'hub_connections{hub="/thumbnailHub"}')
+
+        await eventually(is_forgotten)
+        assert (await client.post(f"/thumbnailHub?id={token}")).status == 404
 
 
 def connection_with(outlet: Outlet, admit: Callable[[], Awaitable[Any]]) -> Connection:

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
@@ -21,8 +22,8 @@ from thumbq_server.storage.transitions.enqueue import enqueue
 MODELS = range(1, 9)
 STATUSES = ["Pending", "Processing", "Ready", "Failed"]
 WHOLE_LOG = 1_000_000
-# The least duration of the outages, in seconds, and the least number of resets by their end.
-STORM = 4.0
+# How often each server and each gateway has stopped at least, and the least number of resets by then.
+STOPS = 2
 RESETS = 5
 
 
@@ -41,6 +42,7 @@ class World:
         self.end = -1
         # calm: nothing stops and nothing is written any more; over: every subscriber has reached the end
         self.calm, self.over = asyncio.Event(), asyncio.Event()
+        self.stops = Counter[object]()  # of each server and gateway
         self._files = iter(range(1, WHOLE_LOG))
 
     async def keep(self, part: Callable[[int], AbstractAsyncContextManager[None]], number: int) -> None:
@@ -50,6 +52,7 @@ class World:
                 await self._pause(0.3, 2.0)
                 if self.calm.is_set():
                     await self.over.wait()
+            self.stops[part, number] += 1
             await self._pause(0, 0.8)
 
     @asynccontextmanager
@@ -146,8 +149,10 @@ async def test_nobody_misses_anything_without_being_told(database_url: str, seed
                 pruning = tasks.create_task(world.prune())
                 for listener, addresses in everybody:
                     tasks.create_task(world.follow(listener, addresses))
-                await asyncio.sleep(STORM)
-                while not enough_was_seen([listener for listener, _ in everybody]):
+                while not (
+                    all(world.stops[part] >= STOPS for part in parts)
+                    and enough_was_seen([listener for listener, _ in everybody])
+                ):
                     await asyncio.sleep(0.1)
                 world.calm.set()
                 await asyncio.gather(*writing, pruning)

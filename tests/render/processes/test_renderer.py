@@ -137,12 +137,13 @@ async def test_the_corrupt_sample_says_what_is_wrong_and_the_next_model_is_drawn
 
 
 async def struck(renderer: Renderer, model: Path, number: signal.Signals) -> asyncio.Task[Pictures]:
-    """Return the drawing of a model whose process gets this signal before it has drawn."""
+    """Return the drawing of a model whose process gets this signal while it draws."""
     await renderer.start()
     process = renderer.pid
     assert process
+    taken = await renderer.intake.take_file(model)
     os.kill(process, signal.SIGSTOP)
-    job = asyncio.create_task(renderer.render(model, "stl"))
+    job = asyncio.create_task(renderer.draw(taken))
     await asyncio.sleep(0)
     os.kill(process, number)
     os.kill(process, signal.SIGCONT)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -119,14 +120,19 @@ async def test_options_that_are_no_settings_are_refused(pooler: str) -> None:
 
 
 async def test_what_fails_in_a_transaction_leaves_a_connection_that_works(pooler: str) -> None:
-    async with Database(pooler, statement_timeout=5) as database:
+    is_under_way = "SELECT FROM pg_stat_activity WHERE query = $1 AND state = 'active'"
+    async with Database(pooler, statement_timeout=5) as database, Database(pooler) as other:
         for where in (database, database.lane()):
             with pytest.raises(asyncpg.DivisionByZeroError):
                 await where.fetch("SELECT 1 / $1::int", 0)
             with pytest.raises(Unavailable, match="timeout"):
                 await where.fetch("SELECT pg_sleep(30)")
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(where.fetch("SELECT pg_sleep(30)"), 0.1)
+            sleep = f"SELECT pg_sleep(30) AS of_{type(where).__name__}"
+            call = asyncio.create_task(where.fetch(sleep))
+            await eventually(partial(other.fetch, is_under_way, sleep))
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
             assert await where.fetch("SELECT 1")
 
 

@@ -128,13 +128,12 @@ async def test_the_streams_of_a_revoked_key_end_with_a_clear_status(server, chan
             waiting = QueueServiceStub(workers).DequeueJob(
                 queue_pb2.DequeueJobRequest(worker_id="w2", wait=Duration(seconds=30))
             )
-            await asyncio.sleep(0)
+            assert await admitted(QueueServiceStub(workers))  # on the same connection, so the other call waits by now
             await revoke(admins, worker)
             await revoke(admins, viewer)
-            for stream in (working, watching):
-                code, text = await status_of(read_all(stream))
+            for call in (read_all(working), read_all(watching), waiting):
+                code, text = await status_of(call)
                 assert (code, "ended" in text) == (UNAUTHENTICATED, True)
-            assert (await status_of(waiting))[0] is UNAUTHENTICATED
 
 
 async def read_all(stream):

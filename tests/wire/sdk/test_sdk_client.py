@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import grpc
@@ -33,6 +34,7 @@ from thumbq import (
     Unsuccessful,
     hash_file,
 )
+from thumbq.client import calls
 from thumbq.v1 import queue_pb2, queue_pb2_grpc
 
 DIGEST = hashlib.sha256(b"model").digest()
@@ -171,11 +173,13 @@ async def test_a_server_that_is_away_is_waited_for_and_then_named(unused_tcp_por
     assert isinstance(away.value, ThumbqError)
 
 
-async def test_a_wait_outlasts_a_connection_that_breaks_late(server: str):
+async def test_a_wait_outlasts_a_connection_that_breaks_late(server: str, monkeypatch: pytest.MonkeyPatch):
     async with Line.to(int(server.rpartition(":")[2])) as line, Client(f"127.0.0.1:{line.port}", timeout=3) as client:
         answer = await client.enqueue(7, DIGEST)
         waiting = asyncio.create_task(client.wait_for(answer.job_id, timeout=60))
-        await asyncio.sleep(4)  # longer than the client tries to reach a server
+        await client.cursor()  # the wait is under way
+        # longer than the client tries to reach a server
+        monkeypatch.setattr(calls, "monotonic", lambda: monotonic() + 4)
         line.go_dead()
         line.mend()
         async with working(server, complete):
