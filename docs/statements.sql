@@ -130,6 +130,32 @@ UPDATE leases l
       JOIN leases h ON h.session = w.id AND h.claimed_at >= now() - i.connected_seconds * interval '1 second'
      ORDER BY h.lease_seq, h.job_id FOR UPDATE OF h));
 
+-- tables_find_swollen
+PREPARE tables_find_swollen AS
+SELECT coalesce(pg_sequence_last_value('claim_seq'), 0) AS last_claim,
+       coalesce(array_agg(name), '{}') AS swollen,
+       coalesce(array_agg(name) FILTER (WHERE quickly_rebuilt), '{}') AS quickly_rebuilt
+  FROM (
+    SELECT c.relname::text AS name,
+           c.relpages - c.relallvisible <= 128 AND pg_relation_size(c.oid) <= 67108864 AS quickly_rebuilt
+      FROM pg_class c JOIN pg_database d ON d.datname = current_database()
+     WHERE c.oid = 'ready'::regclass AND (
+    pg_has_role(c.relowner, 'USAGE') OR pg_has_role(d.datdba, 'USAGE')
+    OR CASE WHEN current_setting('server_version_num')::int >= 170000
+            THEN has_table_privilege(c.oid, 'MAINTAIN') ELSE false END)
+       AND CASE WHEN pg_indexes_size(c.oid) > 1048576
+                THEN (SELECT count(*) FROM (SELECT FROM ready LIMIT 1000) few) < 1000 ELSE false END
+    UNION ALL
+    SELECT c.relname::text AS name,
+           c.relpages - c.relallvisible <= 128 AND pg_relation_size(c.oid) <= 67108864 AS quickly_rebuilt
+      FROM pg_class c JOIN pg_database d ON d.datname = current_database()
+     WHERE c.oid = 'leases'::regclass AND (
+    pg_has_role(c.relowner, 'USAGE') OR pg_has_role(d.datdba, 'USAGE')
+    OR CASE WHEN current_setting('server_version_num')::int >= 170000
+            THEN has_table_privilege(c.oid, 'MAINTAIN') ELSE false END)
+       AND CASE WHEN pg_indexes_size(c.oid) > 1048576
+                THEN (SELECT count(*) FROM (SELECT FROM leases LIMIT 1000) few) < 1000 ELSE false END) found;
+
 -- log_prune: $1 keep_seconds, $2 limit
 PREPARE log_prune (double precision, bigint) AS
 WITH pruned AS (

@@ -50,6 +50,7 @@ from thumbq_server.engine.upkeep.duties import (
 )
 from thumbq_server.engine.upkeep.janitor import Duty, Janitor
 from thumbq_server.engine.upkeep.measuring import Measure, MeasureDisk
+from thumbq_server.engine.upkeep.room import GiveBackRoom
 from thumbq_server.engine.wait_spans import tracer
 from thumbq_server.metrics.observer import Observer
 from thumbq_server.rpc.admin_service import AdminService
@@ -230,6 +231,8 @@ def _session_times(settings: Settings) -> SessionTimes:
 def _duties_of_tables(settings: Settings, database: Database, queue: Queue) -> list[Duty]:
     return [
         Duty("vacuum live tables", 2.0, VacuumLiveTables(database, queue.dispatchers.jobs_claimed)),
+        # Alone: it may wait for a lock.
+        Duty("give back room", 2.0, GiveBackRoom(database), alone=True),
         Duty("prune log", 5.0, PruneLog(database, settings.notification_retention)),
         Duty("prune workers", 600.0, PruneWorkers(database, settings.worker_retention)),
         Duty("prune jobs", 5.0, PruneJobs(database, settings.job_retention)),

@@ -3,6 +3,7 @@
 import structlog
 from sqlalchemy import Connection, text
 
+from thumbq_server.storage.maintenance import MAY_VACUUM
 from thumbq_server.storage.postgres.suitability import Unsuitable
 from thumbq_server.storage.schema import beside, metadata, queue
 from thumbq_server.storage.views import VIEWS
@@ -46,14 +47,10 @@ _MISSING = """
                              ELSE has_table_privilege(c.oid, n.needed) END
     HAVING count(*) > 0
 """
-# PostgreSQL lets an owner vacuum, and from 17 on a role with MAINTAIN. It only warns any other role.
-_NOT_VACUUMED = """
+_NOT_VACUUMED = f"""
     SELECT quote_ident(current_user) AS role, quote_ident(pg_get_userbyid(c.relowner)) AS owner
       FROM pg_class c JOIN pg_database d ON d.datname = current_database()
-     WHERE c.oid IN (to_regclass('ready'), to_regclass('leases'))
-       AND NOT pg_has_role(c.relowner, 'USAGE') AND NOT pg_has_role(d.datdba, 'USAGE')
-       AND NOT CASE WHEN current_setting('server_version_num')::int >= 170000
-                    THEN has_table_privilege(c.oid, 'MAINTAIN') ELSE false END
+     WHERE c.oid IN (to_regclass('ready'), to_regclass('leases')) AND NOT {MAY_VACUUM}
      LIMIT 1
 """
 

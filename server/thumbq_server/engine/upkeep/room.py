@@ -1,0 +1,34 @@
+"""The room that a burst of jobs leaves in the live tables."""
+
+import time
+
+from thumbq_server.storage import maintenance
+from thumbq_server.storage.postgres.database import Database
+
+_REST_SECONDS = 60.0
+
+
+class GiveBackRoom:
+    """Makes the live tables small again after a burst, once no server has claimed a job since the last look.
+
+    It rests for a minute when a table stays large, such as one that another transaction uses.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._last_claim: int | None = None
+        self._rests_until = 0.0
+
+    async def __call__(self) -> int:
+        """Return how many tables became small."""
+        if time.monotonic() < self._rests_until:
+            return 0
+        last_claim, swollen = await maintenance.find_swollen(self._database)
+        is_quiet, self._last_claim = last_claim == self._last_claim, last_claim
+        if not is_quiet or not swollen:
+            return 0
+        await maintenance.give_back_room(self._database, swollen)
+        _, still_swollen = await maintenance.find_swollen(self._database)
+        if still_swollen:
+            self._rests_until = time.monotonic() + _REST_SECONDS
+        return len(set(swollen) - set(still_swollen))
