@@ -221,8 +221,10 @@ async def test_get_job_with_wait_answers_when_the_job_ends(queue):
     job = await dequeue(queue)
     request = queue_pb2.GetJobRequest(job_id=enqueued.job_id, wait=Duration(seconds=30))
     waiting = asyncio.create_task(_get(queue, request))
+    assert await dequeue(queue, "another") is None  # on the same connection, so the other call waits by now
     await queue.CompleteJob(completion(job))
-    assert (await waiting).job.status == job_pb2.JOB_STATUS_COMPLETED
+    async with asyncio.timeout(20):  # below the wait, after which it is answered however the job stands
+        assert (await waiting).job.status == job_pb2.JOB_STATUS_COMPLETED
 
 
 async def _get(queue, request):

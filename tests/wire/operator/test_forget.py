@@ -44,9 +44,11 @@ async def test_who_waits_for_a_job_of_a_forgotten_model_is_told(server):
     async with thumbq.Client(server) as client:
         answer = await client.enqueue(42, b"m" * 32)
         waiting = asyncio.create_task(client.wait_for(answer.job_id, timeout=60))
+        await client.cursor()  # the wait is under way
         assert await client.forget(42) == [answer.job_id]
-        with pytest.raises(thumbq.NotFound):
-            await waiting
+        async with asyncio.timeout(20):  # below the 30 s after which a call is answered however the job stands
+            with pytest.raises(thumbq.NotFound):
+                await waiting
         assert (await client.thumbnail(42)).status == "None"
         assert await client.forget(42) == []
 
