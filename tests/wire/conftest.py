@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.service.common import common_or_own
 from tests.support.service.server import running_server
-from thumbq.v1 import notification_pb2_grpc, queue_pb2_grpc
+from thumbq.v1 import admin_pb2_grpc, notification_pb2_grpc, queue_pb2_grpc
 
 
 @pytest.fixture
@@ -41,3 +41,9 @@ def queue(channel: grpc.aio.Channel) -> "queue_pb2_grpc.QueueServiceAsyncStub":
 def notifications(channel: grpc.aio.Channel) -> "notification_pb2_grpc.NotificationServiceAsyncStub":
     """A stub of NotificationService."""
     return notification_pb2_grpc.NotificationServiceStub(channel)
+
+
+@pytest.fixture
+def admin(channel: grpc.aio.Channel) -> "admin_pb2_grpc.AdminServiceAsyncStub":
+    """A stub of AdminService."""
+    return admin_pb2_grpc.AdminServiceStub(channel)

@@ -5,7 +5,6 @@ import hashlib
 
 import asyncpg
 import grpc
-import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from tests.support.service.server import running_server, status_of
@@ -14,11 +13,6 @@ from tests.wire.worker import Worker, done
 from thumbq.v1 import admin_pb2, admin_pb2_grpc, job_pb2, notification_pb2, queue_pb2, queue_pb2_grpc
 
 HASH = hashlib.sha256(b"model").hexdigest()
-
-
-@pytest.fixture
-def admin(channel):
-    return admin_pb2_grpc.AdminServiceStub(channel)
 
 
 async def enqueue(queue, model_id=42, text=b"model"):
@@ -193,3 +187,19 @@ async def test_a_stream_is_asked_to_go_at_its_age(database_url):
         await worker.receives("drain")
         await worker.call.done_writing()
         assert (await worker.ends())[0] == grpc.StatusCode.OK
+
+
+async def test_many_jobs_are_cancelled_in_one_call_and_their_workers_learn_it(queue, admin):
+    worker = Worker(queue)
+    await worker.hello()
+    await worker.wants(1)
+    held = await enqueue(queue, 1)
+    [job] = (await worker.receives("jobs")).jobs
+    waiting = await enqueue(queue, 2)
+    ended = (await cancel(admin, await enqueue(queue, 77))).id
+    answer = await admin.CancelJobs(admin_pb2.CancelJobsRequest(job_ids=[held, waiting, ended, 999, held]))
+    assert list(answer.job_ids) == [held, waiting]
+    assert list((await worker.receives("lease_lost")).lease_tokens) == [job.lease_token]
+    await worker.reports(1, done(job))
+    await worker.receives("result_acks")
+    assert (await admin.GetStats(admin_pb2.GetStatsRequest())).completed == 0

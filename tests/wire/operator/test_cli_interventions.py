@@ -11,7 +11,7 @@ import grpc
 
 from tests.support.commands import command
 from tests.wire.operator.test_admin import dequeue, enqueue
-from tests.wire.operator.test_operator import dead_letter
+from tests.wire.operator.test_dead_letters import dead_letter
 from tests.wire.sdk import sdk
 from thumbq.v1 import job_pb2, queue_pb2
 

@@ -13,7 +13,7 @@ from tests.support.service.served import THUMBQ
 from tests.support.terminal import on_terminal
 from tests.wire.operator.test_admin import enqueue
 from tests.wire.operator.test_cli_interventions import thumbq
-from tests.wire.operator.test_operator import dead_letter
+from tests.wire.operator.test_dead_letters import dead_letter
 from tests.wire.worker import Worker
 from thumbq.v1 import queue_pb2
 

@@ -13,7 +13,7 @@ from tests.support.service.server import running_server
 from tests.support.terminal import Terminal, on_terminal
 from tests.wire.operator.test_admin import enqueue
 from tests.wire.operator.test_cli_interventions import thumbq
-from tests.wire.operator.test_operator import dead_letter
+from tests.wire.operator.test_dead_letters import dead_letter
 from thumbq_runtime.addresses import free_port as is_free
 from thumbq_runtime.outage import DATABASE_AWAY
 from thumbq_server.storage.postgres.address import parse_address

@@ -13,12 +13,7 @@ from tests.support.service.server import running_server
 from tests.wire.operator.test_admin import enqueue
 from tests.wire.operator.test_cli_interventions import thumbq as command
 from tests.wire.worker import Worker, done
-from thumbq.v1 import admin_pb2, admin_pb2_grpc, job_pb2, queue_pb2
-
-
-@pytest.fixture
-def admin(channel):
-    return admin_pb2_grpc.AdminServiceStub(channel)
+from thumbq.v1 import admin_pb2, job_pb2, queue_pb2
 
 
 async def forget(admin, model_id=42):
