@@ -130,8 +130,8 @@ UPDATE leases l
       JOIN leases h ON h.session = w.id AND h.claimed_at >= now() - i.connected_seconds * interval '1 second'
      ORDER BY h.lease_seq, h.job_id FOR UPDATE OF h));
 
--- tables_find_swollen
-PREPARE tables_find_swollen AS
+-- tables_find_swollen: $1 last_claim
+PREPARE tables_find_swollen (bigint) AS
 SELECT coalesce(pg_sequence_last_value('claim_seq'), 0) AS last_claim,
        coalesce(array_agg(name), '{}') AS swollen,
        coalesce(array_agg(name) FILTER (WHERE quickly_rebuilt), '{}') AS quickly_rebuilt
@@ -143,7 +143,7 @@ SELECT coalesce(pg_sequence_last_value('claim_seq'), 0) AS last_claim,
     pg_has_role(c.relowner, 'USAGE') OR pg_has_role(d.datdba, 'USAGE')
     OR CASE WHEN current_setting('server_version_num')::int >= 170000
             THEN has_table_privilege(c.oid, 'MAINTAIN') ELSE false END)
-       AND CASE WHEN pg_indexes_size(c.oid) > 1048576
+       AND CASE WHEN coalesce(pg_sequence_last_value('claim_seq'), 0) = $1 AND pg_indexes_size(c.oid) > 1048576
                 THEN (SELECT count(*) FROM (SELECT FROM ready LIMIT 1000) few) < 1000 ELSE false END
     UNION ALL
     SELECT c.relname::text AS name,
@@ -153,7 +153,7 @@ SELECT coalesce(pg_sequence_last_value('claim_seq'), 0) AS last_claim,
     pg_has_role(c.relowner, 'USAGE') OR pg_has_role(d.datdba, 'USAGE')
     OR CASE WHEN current_setting('server_version_num')::int >= 170000
             THEN has_table_privilege(c.oid, 'MAINTAIN') ELSE false END)
-       AND CASE WHEN pg_indexes_size(c.oid) > 1048576
+       AND CASE WHEN coalesce(pg_sequence_last_value('claim_seq'), 0) = $1 AND pg_indexes_size(c.oid) > 1048576
                 THEN (SELECT count(*) FROM (SELECT FROM leases LIMIT 1000) few) < 1000 ELSE false END) found;
 
 -- log_prune: $1 keep_seconds, $2 limit

@@ -23,7 +23,7 @@ from tests.wire.worker import Worker, enqueue
 from thumbq.v1 import queue_pb2_grpc
 from thumbq.v1.admin_pb2 import CancelJobRequest
 from thumbq.v1.admin_pb2_grpc import AdminServiceStub
-from thumbq_server.storage import maintenance, workers
+from thumbq_server.storage import live_tables, workers
 from thumbq_server.storage.migrations import upgrade
 from thumbq_server.storage.postgres.address import InvalidAddress
 from thumbq_server.storage.postgres.database import Database
@@ -74,7 +74,7 @@ async def test_a_job_lives_its_life_on_backends_that_change(pooler: str, databas
         # Several requests for one model contest each other: their ends take several statements each.
         await queue.enqueue(*[new_job(model, file=2) for model in range(1, 11)])
         await asyncio.gather(*[queue.complete(token) for token in tokens[:20]], *[others[0].release(tokens[20])])
-        await maintenance.vacuum_live_tables(database)
+        await live_tables.vacuum(database)
         states = await queue.sql("SELECT count(*) AS count FROM attempts WHERE outcome = 'Completed'")
         assert states[0]["count"] == 20
 

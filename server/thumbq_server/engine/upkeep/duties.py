@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from thumbq_server.domain.ends import Ends
 from thumbq_server.domain.retry import RetryPolicy, delays, jitter
 from thumbq_server.metrics.observer import Observer
-from thumbq_server.storage import maintenance, workers
+from thumbq_server.storage import live_tables, maintenance, workers
 from thumbq_server.storage.postgres.database import Database
 from thumbq_server.storage.postgres.errors import Unavailable
 from thumbq_server.storage.postgres.lane import Lane
@@ -147,7 +147,7 @@ class VacuumLiveTables:
         """Return 0: a vacuum is not worth a line in the log."""
         if self._jobs_claimed() - self._done_at >= WORTH_A_VACUUM:
             self._done_at = self._jobs_claimed()
-            await maintenance.vacuum_live_tables(self._database)
+            await live_tables.vacuum(self._database)
         return 0
 
 

@@ -2,7 +2,7 @@
 
 import time
 
-from thumbq_server.storage import maintenance
+from thumbq_server.storage import live_tables
 from thumbq_server.storage.postgres.database import Database
 
 _REST_SECONDS = 60.0
@@ -23,12 +23,11 @@ class GiveBackRoom:
         """Return how many tables became small."""
         if time.monotonic() < self._rests_until:
             return 0
-        last_claim, swollen = await maintenance.find_swollen(self._database)
-        is_quiet, self._last_claim = last_claim == self._last_claim, last_claim
-        if not is_quiet or not swollen:
+        self._last_claim, swollen = await live_tables.find_swollen(self._database, self._last_claim)
+        if not swollen:
             return 0
-        await maintenance.give_back_room(self._database, swollen)
-        _, still_swollen = await maintenance.find_swollen(self._database)
+        await live_tables.give_back_room(self._database, swollen, self._last_claim)
+        last_claim, still_swollen = await live_tables.find_swollen(self._database, self._last_claim)
         if still_swollen:
             self._rests_until = time.monotonic() + _REST_SECONDS
-        return len(set(swollen) - set(still_swollen))
+        return len(swollen) - len(still_swollen) if last_claim == self._last_claim else 0

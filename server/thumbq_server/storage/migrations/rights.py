@@ -3,7 +3,7 @@
 import structlog
 from sqlalchemy import Connection, text
 
-from thumbq_server.storage.maintenance import MAY_VACUUM
+from thumbq_server.storage.live_tables import MAY_VACUUM
 from thumbq_server.storage.postgres.suitability import Unsuitable
 from thumbq_server.storage.schema import beside, metadata, queue
 from thumbq_server.storage.views import VIEWS
