@@ -13,7 +13,7 @@ import pytest
 
 from tests.processes import command_line, descendants, wait_for_end, wait_until
 from tests.store.postgres.embedded_owner import execute, running_owner
-from tests.support.service.served import THUMBQ, data_folder, enqueue, messages, request, serving, start
+from tests.support.service.served import THUMBQ, enqueue, messages, request, serving, start
 from thumbq.v1.notification_pb2 import SubscribeRequest
 from thumbq.v1.notification_pb2_grpc import NotificationServiceStub
 from thumbq_launcher.backup import BackupFailed, dump, restore
@@ -30,12 +30,6 @@ SLOW_TO_RESTORE = [
     "CREATE TABLE slow (number int CHECK (slow(number)))",
     "INSERT INTO slow VALUES (1)",
 ]
-
-
-@pytest.fixture
-def folder():
-    with data_folder() as folder:
-        yield folder
 
 
 def db(folder, *arguments, **variables):

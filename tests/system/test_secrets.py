@@ -1,23 +1,14 @@
 """The password of the database and the secret of the hubs, looked for where others may read."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tests.processes import descendants, wait_until
 from tests.support.postgres.made_data import copy_data
-from tests.support.service.served import Service, command_line, data_folder, messages, request, serving, start
+from tests.support.service.served import Service, command_line, messages, request, serving, start
 
 HUB_SECRET = "dcf4b8e1-hubs"  # of this test
 PASSWORD = "s3cr3t-of-the-database"
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with data_folder() as path:
-        yield path
 
 
 def test_a_secret_is_in_no_command_line_no_log_no_answer_and_no_metric(folder: Path, made_data: Path) -> None:
