@@ -24,6 +24,11 @@ async def test_subscribe(run_in_node: RunTest, sentence: str) -> None:
     await run_in_node("subscribe", sentence)
 
 
+@pytest.mark.parametrize("sentence", sentences_of("subscribe_refused"))
+async def test_a_subscription_that_is_refused(run_in_node: RunTest, sentence: str) -> None:
+    await run_in_node("subscribe_refused", sentence)
+
+
 @pytest.mark.parametrize("sentence", sentences_of("follow"))
 async def test_follow(run_in_node: RunTest, sentence: str) -> None:
     await run_in_node("follow", sentence)
