@@ -1,6 +1,7 @@
 """StreamJobs as a worker sees it: transcripts of one stream."""
 
 import asyncio
+import time
 
 import grpc
 import pytest
@@ -236,6 +237,20 @@ async def test_a_silent_worker_is_given_up_after_three_heartbeats(database_url):
     ):
         worker = Worker(queue_pb2_grpc.QueueServiceStub(channel))
         await worker.hello()
+        assert await worker.ends() == (grpc.StatusCode.DEADLINE_EXCEEDED, "nothing was heard for 3 heartbeats")
+
+
+async def test_a_worker_that_is_heard_is_kept_for_longer_than_three_heartbeats(database_url):
+    async with (
+        running_server(database_url, heartbeat_interval=1) as address,
+        grpc.aio.insecure_channel(address) as channel,
+    ):
+        worker = Worker(queue_pb2_grpc.QueueServiceStub(channel))
+        await worker.hello()
+        ends = time.monotonic() + 5
+        while time.monotonic() < ends:
+            await worker.send(heartbeat=queue_pb2.StreamJobsRequest.Heartbeat(lease_tokens=["1-1"]))
+            await worker.receives("lease_lost")
         assert await worker.ends() == (grpc.StatusCode.DEADLINE_EXCEEDED, "nothing was heard for 3 heartbeats")
 
 

@@ -221,9 +221,11 @@ class WorkerStream:
                 self._advance(Phase.CLOSED)
                 await call.done_writing()
                 return
-            done = self._phase is Phase.DRAINING and self._outbox.empty and not self._slots.held
+            if self._phase is not Phase.DRAINING or self._slots.held or not self._outbox.empty:
+                await self._wake.wait()
+                continue
             try:
-                async with asyncio.timeout(_FAREWELL if done else None):
+                async with asyncio.timeout(_FAREWELL):
                     await self._wake.wait()
             except TimeoutError:
                 self._advance(Phase.CLOSING)

@@ -53,6 +53,15 @@ async def test_a_worker_that_beats_and_does_not_read_is_given_up(queue):
     await asyncio.wait([beating])
 
 
+async def test_a_worker_that_reads_is_kept_for_longer_than_a_message_may_take(queue):
+    worker = Worker(queue)
+    await worker.hello()
+    ends = time.monotonic() + 3 * writing.STUCK_SECONDS
+    while time.monotonic() < ends:
+        await worker.send(heartbeat=queue_pb2.StreamJobsRequest.Heartbeat(lease_tokens=["1-1"]))
+        assert (await worker.receives("lease_lost")).lease_tokens == ["1-1"]
+
+
 async def stuck_worker(queue, count: int) -> tuple[Worker, str]:
     """Return a worker that wants many jobs, beats, and reads none of them; and its session."""
     worker = Worker(queue)

@@ -130,7 +130,8 @@ class Dispatcher:
 
     def accept(self, reservation: Reservation, jobs: Claimed) -> None:
         """Hand out the jobs that an enqueue claimed for a reservation; there may be fewer jobs than credits."""
-        self._hand_out(reservation, jobs)
+        if reservation.claimants:
+            self._hand_out(reservation, jobs)
         self._look_again()
 
     def withdraw(self, reservation: Reservation) -> None:

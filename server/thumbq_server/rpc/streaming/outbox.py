@@ -7,7 +7,8 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from thumbq_server.rpc.streaming.writing import UNREAD, write
+from thumbq_server.rpc.streaming import writing
+from thumbq_server.rpc.streaming.writing import UNREAD
 
 # With more than this unsent, the server reads no further messages of the client.
 PAUSE_AT = 1024 * 1024
@@ -24,6 +25,9 @@ class Outbox:
         self._unsent: deque[tuple[Message, int]] = deque()
         self._bytes = 0
         self._writer: asyncio.Task[None] | None = None
+        # When the message began that is being sent, if any is, and the timer that looks after it.
+        self._began: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         # How many messages were sent in all.
         self.count = 0
@@ -59,6 +63,8 @@ class Outbox:
         grpc cannot end a call with a status while a message of it is under way.
         """
         self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
         while len(self._unsent) > 1:
             self._unsent.pop()
         if self._writer is not None:
@@ -67,17 +73,39 @@ class Outbox:
             self._writer.cancel()
 
     async def _write(self) -> None:
+        loop = asyncio.get_running_loop()
         try:
             while self._unsent:
                 message, size = self._unsent[0]
-                await write(self._context, message)
+                self._began = loop.time()
+                if self._timer is None and not self._closed:
+                    self._timer = loop.call_later(writing.STUCK_SECONDS, self._look)
+                await self._context.write(message)
+                if not self._unsent:
+                    return
                 self._unsent.popleft()
                 self._bytes -= size
                 self.relieved.set()
         except Exception as error:  # noqa: BLE001 - grpc has many ways to say that the stream is gone
             self._fail(str(error))
         finally:
-            self._writer = None
+            self._writer = self._began = None
+
+    def _look(self) -> None:
+        """Give the client up when it has not read a message in time.
+
+        One timer looks after all messages: one for each would cost more than most of them.
+        """
+        self._timer = None
+        if self._writer is None or self._began is None:
+            return
+        loop = asyncio.get_running_loop()
+        left = self._began + writing.STUCK_SECONDS - loop.time()
+        if left > 0:
+            self._timer = loop.call_later(left, self._look)
+        else:
+            self._writer.cancel()
+            self._fail(UNREAD)
 
     def _fail(self, why: str) -> None:
         self._closed = True

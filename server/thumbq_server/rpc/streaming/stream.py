@@ -34,6 +34,8 @@ T = TypeVar("T")
 # Messages that are under way at once; while there are more, the worker is not listened to.
 MOST_UNDER_WAY = 256
 MOST_BYTES_UNDER_WAY = 4 * 1024 * 1024
+# Moving a timer for each message costs more than most messages. So a silent worker may have this many times its time.
+_LENIENCE = 1.2
 # How long the last messages may take: after the worker's own end, and after it was sent away.
 _FLUSH_SECONDS = 10.0
 _AWAY_FLUSH_SECONDS = 2.0
@@ -139,15 +141,20 @@ class Stream:
         self._outbox.send(Message(drain=Message.Drain(reconnect_after=duration(reconnect_after))))
 
     async def _read(self, requests: AsyncIterator[queue_pb2.StreamJobsRequest]) -> None:
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(self._times.silence) as deadline:
+        loop, silence = asyncio.get_running_loop(), self._times.silence
+        ends = loop.time() + silence
+        async with asyncio.timeout_at(ends) as deadline:
             async for request in requests:
-                deadline.reschedule(None)
                 self._take_in(request)
+                if self._is_busy():
+                    deadline.reschedule(None)
+                    ends = 0.0
                 while self._is_busy():
                     self._outbox.relieved.clear()
                     await self._outbox.relieved.wait()
-                deadline.reschedule(loop.time() + self._times.silence)
+                if ends < loop.time() + silence:
+                    ends = loop.time() + silence * _LENIENCE
+                    deadline.reschedule(ends)
 
     def _is_busy(self) -> bool:
         return (
