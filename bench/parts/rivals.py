@@ -60,16 +60,18 @@ async def enqueue(lab: Lab, part: Part) -> None:
 
     def entrant(contender: Contender, in_flight: int) -> Entrant:
         setting = _servers(contender) + f"batches of 1,000, {in_flight} in flight"
-        measured = partial(measure.bulk, jobs=lab.jobs(100_000, contender), in_flight=in_flight)
+        jobs = lab.jobs(50_000 if lab.brief else 100_000, contender)
+        measured = partial(measure.bulk, jobs=jobs, in_flight=in_flight)
         return _entrant(lab, contender, setting, measured)
 
     ours = [entrant(THUMBQ, 4)]
     pgqueuer = [entrant(PGQUEUER, in_flight) for in_flight in (4, 1)]
-    others = [entrant(GRAPHILE, 4)]
+    others: list[Entrant] = []
     if not lab.brief:
         ours.append(entrant(THUMBQ, 1))
-        others += [entrant(one, in_flight) for one in (PG_BOSS, PROCRASTINATE, OBAN, AWA) for in_flight in (4, 1)]
-        others += [entrant(GRAPHILE, 1), entrant(_TWO_SERVERS, 4)]
+        peers = (GRAPHILE, PG_BOSS, PROCRASTINATE, OBAN, AWA)
+        others += [entrant(one, in_flight) for one in peers for in_flight in (4, 1)]
+        others.append(entrant(_TWO_SERVERS, 4))
     await lab.compare(part, [*ours, *pgqueuer, *others])
     best, peer = (_best(part, rows, "jobs_per_s", max) for rows in (ours, pgqueuer))
     if best and peer:
@@ -158,8 +160,10 @@ def _entrant(lab: Lab, contender: Contender, setting: str, measured: _Measure) -
 
 def _single(lab: Lab, contender: Contender, in_flight: int) -> Entrant:
     jobs = 1_000
-    if lab.scale >= 1:
-        jobs = (8_000 if in_flight > 1 else 2_000) // (2 if lab.brief else 1)
+    if lab.scale >= 1 and not lab.brief:
+        jobs = 8_000 if in_flight > 1 else 2_000
+    elif lab.scale >= 1 and in_flight > 1:
+        jobs = 2_500
     if contender.is_ours and contender is not THUMBQ_UNARY and in_flight > 1:
         jobs *= 5  # so that a run takes seconds as well
     setting = _servers(contender) + f"{in_flight} call{'s' if in_flight > 1 else ''} in flight" + _way(contender)
