@@ -28,7 +28,7 @@ async def json_path(lab: Lab, part: Part) -> None:
         front = _proxy if name == "bare proxy" else service.gateway
         return Entrant(name, setting, partial(_measure, lab, front, verb, jobs, connections))
 
-    jobs = lab.jobs(4_000 if lab.brief else 8_000)
+    jobs = lab.jobs(2_000 if lab.brief else 8_000)
     working, enqueuing = f"dequeue + complete, {_CONNECTIONS} connections", f"enqueue, {_CONNECTIONS} connections"
     ours = entrant("gateway", "work", jobs, _CONNECTIONS, working)
     proxy = entrant("bare proxy", "work", jobs, _CONNECTIONS, working)

@@ -127,7 +127,7 @@ async def credit(lab: Lab, part: Part) -> None:
 
 async def streams(lab: Lab, part: Part) -> None:
     """Compare 200 workers with one job each at a time with one worker that has 200."""
-    jobs = lab.jobs(15_000 if lab.brief else 30_000)
+    jobs = lab.jobs(8_000 if lab.brief else 30_000)
     crews = {
         "200 streams, 1 credit each": Crew({"credits": 1, "streams": 200}),
         "1 stream, 200 credits": Crew({"credits": 200, "concurrency": 200}),
@@ -163,7 +163,7 @@ def _single(lab: Lab, contender: Contender, in_flight: int) -> Entrant:
     if lab.scale >= 1 and not lab.brief:
         jobs = 8_000 if in_flight > 1 else 2_000
     elif lab.scale >= 1 and in_flight > 1:
-        jobs = 2_500
+        jobs = 2_000
     if contender.is_ours and contender is not THUMBQ_UNARY and in_flight > 1:
         jobs *= 5  # so that a run takes seconds as well
     setting = _servers(contender) + f"{in_flight} call{'s' if in_flight > 1 else ''} in flight" + _way(contender)

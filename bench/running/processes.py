@@ -83,7 +83,8 @@ async def start(
     with log.open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
             *child.ending_with_parent([program, *command[1:]], death_signal),
-            env={**os.environ, **(environment or {})},
+            # Where Python may write no bytecode, it would compile all modules at each start.
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", **(environment or {})},
             pass_fds=pass_fds,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
