@@ -231,8 +231,8 @@ def _session_times(settings: Settings) -> SessionTimes:
 def _duties_of_tables(settings: Settings, database: Database, queue: Queue) -> list[Duty]:
     return [
         Duty("vacuum live tables", 2.0, VacuumLiveTables(database, queue.dispatchers.jobs_claimed)),
-        # Alone: it may wait for a lock.
-        Duty("give back room", 2.0, GiveBackRoom(database), alone=True),
+        # Alone: it may wait for a lock, or read tables that a transaction keeps large.
+        Duty("give back room", 2.0, GiveBackRoom(database), alone=True, may_take_long=True),
         Duty("prune log", 5.0, PruneLog(database, settings.notification_retention)),
         Duty("prune workers", 600.0, PruneWorkers(database, settings.worker_retention)),
         Duty("prune jobs", 5.0, PruneJobs(database, settings.job_retention)),

@@ -200,3 +200,13 @@ async def test_a_duty_that_does_not_run_is_named(database_url, monkeypatch):
         duty.ended -= 200
         await readiness.look()
         assert told == [None, "the duty to expire leases has not run for 200 s"]
+
+
+async def test_a_server_is_ready_beside_a_duty_that_may_take_long(database_url):
+    async def nothing() -> int:
+        return 0
+
+    duty = Duty("give back room", 2.0, nothing, may_take_long=True, ended=time.monotonic() - 200)
+    async with readiness_of(database_url, duty) as (_, readiness, told):
+        await readiness.look()
+        assert told == [None]

@@ -1,6 +1,5 @@
 """Keeping `ready` and `leases` small: dead rows are vacuumed away, and the room of a burst goes back to the disk."""
 
-import asyncio
 from collections.abc import Sequence
 
 from thumbq_server.storage.postgres.database import Database
@@ -66,7 +65,9 @@ async def give_back_room(database: Database, tables: Sequence[str], last_claim: 
 
     VACUUM tries for up to 5 seconds to get the lock to truncate, and lets others pass meanwhile.
     """
-    await asyncio.gather(*[_execute(database, _VACUUM.format(truncate="ON", tables=table)) for table in tables])
+    # One by one: a small pool has two connections, and others read meanwhile.
+    for table in tables:
+        await _execute(database, _VACUUM.format(truncate="ON", tables=table))
     (found,) = await database.fetch(FIND_SWOLLEN, last_claim)
     if found["quickly_rebuilt"]:
         await _execute(database, _REBUILD.format(tables=", ".join(found["quickly_rebuilt"])))

@@ -30,6 +30,8 @@ class Duty:
     again: float | None = None
     # Whether no other waits for it, however long it takes, and it for none.
     alone: bool = False
+    # Whether a server is ready however long it takes.
+    may_take_long: bool = False
     # When it ended last, however it ended; and how often it failed for another reason than an outage.
     ended: float = field(default_factory=time.monotonic)
     failures: int = 0
@@ -71,7 +73,7 @@ class Janitor:
         """Return which duty has not run for three of its intervals (and 10 s), in words, or None."""
         for duty in self._duties:
             late = time.monotonic() - duty.ended
-            if late > max(MISSED * duty.every, SHORTEST_DELAY):
+            if late > max(MISSED * duty.every, SHORTEST_DELAY) and not duty.may_take_long:
                 return f"the duty to {duty.name} has not run for {late:.0f} s"
         return None
 

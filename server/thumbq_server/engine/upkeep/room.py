@@ -11,7 +11,7 @@ _REST_SECONDS = 60.0
 class GiveBackRoom:
     """Makes the live tables small again after a burst, once no server has claimed a job since the last look.
 
-    It rests for a minute when a table stays large, such as one that another transaction uses.
+    It rests for a minute when a table stays large, such as one that another transaction uses, and when it breaks off.
     """
 
     def __init__(self, database: Database) -> None:
@@ -26,8 +26,9 @@ class GiveBackRoom:
         self._last_claim, swollen = await live_tables.find_swollen(self._database, self._last_claim)
         if not swollen:
             return 0
+        self._rests_until = time.monotonic() + _REST_SECONDS
         await live_tables.give_back_room(self._database, swollen, self._last_claim)
         last_claim, still_swollen = await live_tables.find_swollen(self._database, self._last_claim)
-        if still_swollen:
-            self._rests_until = time.monotonic() + _REST_SECONDS
+        if not still_swollen:
+            self._rests_until = 0.0
         return len(swollen) - len(still_swollen) if last_claim == self._last_claim else 0

@@ -105,7 +105,8 @@ class Outbox:
             self._timer = loop.call_later(left, self._look)
         else:
             self._writer.cancel()
-            self._fail(UNREAD)
+            if not self._closed:
+                self._fail(UNREAD)
 
     def _fail(self, why: str) -> None:
         self._closed = True

@@ -34,8 +34,9 @@ T = TypeVar("T")
 # Messages that are under way at once; while there are more, the worker is not listened to.
 MOST_UNDER_WAY = 256
 MOST_BYTES_UNDER_WAY = 4 * 1024 * 1024
-# Moving a timer for each message costs more than most messages. So a silent worker may have this many times its time.
-_LENIENCE = 1.2
+# Moving a timer for each message costs more than most messages. So a worker that falls silent has at least this much of
+# its time, and never more: the leases of jobs that it has not confirmed would end, and cost attempts.
+_LEAST_SILENCE = 0.95
 # How long the last messages may take: after the worker's own end, and after it was sent away.
 _FLUSH_SECONDS = 10.0
 _AWAY_FLUSH_SECONDS = 2.0
@@ -152,8 +153,8 @@ class Stream:
                 while self._is_busy():
                     self._outbox.relieved.clear()
                     await self._outbox.relieved.wait()
-                if ends < loop.time() + silence:
-                    ends = loop.time() + silence * _LENIENCE
+                if ends < loop.time() + silence * _LEAST_SILENCE:
+                    ends = loop.time() + silence
                     deadline.reschedule(ends)
 
     def _is_busy(self) -> bool:
