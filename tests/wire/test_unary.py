@@ -220,12 +220,8 @@ async def test_get_job_with_wait_answers_when_the_job_ends(queue):
     enqueued = await enqueue(queue)
     job = await dequeue(queue)
     request = queue_pb2.GetJobRequest(job_id=enqueued.job_id, wait=Duration(seconds=30))
-    waiting = asyncio.create_task(_get(queue, request))
+    waiting = queue.GetJob(request)
     assert await dequeue(queue, "another") is None  # on the same connection, so the other call waits by now
     await queue.CompleteJob(completion(job))
     async with asyncio.timeout(20):  # below the wait, after which it is answered however the job stands
         assert (await waiting).job.status == job_pb2.JOB_STATUS_COMPLETED
-
-
-async def _get(queue, request):
-    return await queue.GetJob(request)

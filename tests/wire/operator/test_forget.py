@@ -39,7 +39,8 @@ async def test_who_waits_for_a_job_of_a_forgotten_model_is_told(server):
     async with thumbq.Client(server) as client:
         answer = await client.enqueue(42, b"m" * 32)
         waiting = asyncio.create_task(client.wait_for(answer.job_id, timeout=60))
-        await client.cursor()  # the wait is under way
+        await asyncio.sleep(0)  # the wait begins
+        await client.cursor()  # it has reached the server
         assert await client.forget(42) == [answer.job_id]
         async with asyncio.timeout(20):  # below the 30 s after which a call is answered however the job stands
             with pytest.raises(thumbq.NotFound):

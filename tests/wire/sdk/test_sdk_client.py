@@ -172,7 +172,8 @@ async def test_a_wait_outlasts_a_connection_that_breaks_late(server: str, monkey
     async with Line.to(int(server.rpartition(":")[2])) as line, Client(f"127.0.0.1:{line.port}", timeout=3) as client:
         answer = await client.enqueue(7, DIGEST)
         waiting = asyncio.create_task(client.wait_for(answer.job_id, timeout=60))
-        await client.cursor()  # the wait is under way
+        await asyncio.sleep(0)  # the wait begins
+        await client.cursor()  # it has reached the server
         # longer than the client tries to reach a server
         monkeypatch.setattr(calls, "monotonic", lambda: monotonic() + 4)
         line.go_dead()
