@@ -160,12 +160,11 @@ def _entrant(lab: Lab, contender: Contender, setting: str, measured: _Measure) -
 
 def _single(lab: Lab, contender: Contender, in_flight: int) -> Entrant:
     jobs = 1_000
-    if lab.scale >= 1 and not lab.brief:
-        jobs = 8_000 if in_flight > 1 else 2_000
-    elif lab.scale >= 1 and in_flight > 1:
-        jobs = 2_000
+    if lab.scale >= 1:
+        full, brief = (8_000, 2_000) if in_flight > 1 else (2_000, 1_000)
+        jobs = brief if lab.brief else full
     if contender.is_ours and contender is not THUMBQ_UNARY and in_flight > 1:
-        jobs *= 5  # so that a run takes seconds as well
+        jobs = max(5 * jobs, 20_000 if lab.scale >= 1 else 0)  # so that a run takes seconds as well
     setting = _servers(contender) + f"{in_flight} call{'s' if in_flight > 1 else ''} in flight" + _way(contender)
     return _entrant(lab, contender, setting, partial(measure.single, jobs=jobs, in_flight=in_flight))
 
