@@ -229,7 +229,9 @@ async def test_a_stream_that_goes_on_wrongly_is_ended(worker, message):
     assert (await worker.ends())[0] == grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_a_silent_worker_is_given_up_after_three_heartbeats(database_url):
+@pytest.fixture
+async def watched_worker(database_url):
+    """A worker of a server that is to hear it every second."""
     # Hello has the same three heartbeats to arrive: a shorter interval would race a busy machine.
     async with (
         running_server(database_url, heartbeat_interval=1) as address,
@@ -237,22 +239,20 @@ async def test_a_silent_worker_is_given_up_after_three_heartbeats(database_url):
     ):
         worker = Worker(queue_pb2_grpc.QueueServiceStub(channel))
         await worker.hello()
-        assert await worker.ends() == (grpc.StatusCode.DEADLINE_EXCEEDED, "nothing was heard for 3 heartbeats")
+        yield worker
 
 
-async def test_a_worker_that_is_heard_is_kept_for_longer_than_three_heartbeats(database_url):
-    async with (
-        running_server(database_url, heartbeat_interval=1) as address,
-        grpc.aio.insecure_channel(address) as channel,
-    ):
-        worker = Worker(queue_pb2_grpc.QueueServiceStub(channel))
-        await worker.hello()
-        ends = time.monotonic() + 5
-        while time.monotonic() < ends:
-            await worker.send(heartbeat=queue_pb2.StreamJobsRequest.Heartbeat(lease_tokens=["1-1"]))
-            await worker.receives("lease_lost")
-            await asyncio.sleep(0.1)
-        assert await worker.ends() == (grpc.StatusCode.DEADLINE_EXCEEDED, "nothing was heard for 3 heartbeats")
+async def test_a_silent_worker_is_given_up_after_three_heartbeats(watched_worker):
+    assert await watched_worker.ends() == (grpc.StatusCode.DEADLINE_EXCEEDED, "nothing was heard for 3 heartbeats")
+
+
+async def test_a_worker_that_is_heard_is_kept_for_longer_than_three_heartbeats(watched_worker):
+    ends = time.monotonic() + 5
+    while time.monotonic() < ends:
+        await watched_worker.send(heartbeat=queue_pb2.StreamJobsRequest.Heartbeat(lease_tokens=["1-1"]))
+        await watched_worker.receives("lease_lost")
+        await asyncio.sleep(0.1)
+    assert await watched_worker.ends() == (grpc.StatusCode.DEADLINE_EXCEEDED, "nothing was heard for 3 heartbeats")
 
 
 async def test_an_expired_lease_goes_to_another_worker_with_the_attempt_spent(queue, worker, database_url):

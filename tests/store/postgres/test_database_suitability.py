@@ -1,5 +1,4 @@
 import pwd
-from collections.abc import AsyncIterator
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -15,13 +14,6 @@ from thumbq_server.storage.postgres.suitability import Unsuitable, check_databas
 ENOUGH = 12
 
 pytestmark = pytest.mark.sessions("asks what a role, a database and their limits are, of which a pooler has its own")
-
-
-@pytest.fixture
-async def server(postgres: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(postgres)
-    yield connection
-    await connection.close()
 
 
 async def test_a_plain_database_is_suitable(server, postgres):

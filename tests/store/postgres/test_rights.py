@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -21,13 +20,6 @@ from thumbq_server.storage.postgres.suitability import Unsuitable, check_databas
 ENOUGH = 12
 
 pytestmark = pytest.mark.sessions("asks what a role, a database and their limits are, of which a pooler has its own")
-
-
-@pytest.fixture
-async def server(postgres: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(postgres)
-    yield connection
-    await connection.close()
 
 
 async def test_a_role_that_may_not_create_tables_is_told_the_grant(server, postgres):

@@ -82,7 +82,7 @@ class Outbox:
                     self._timer = loop.call_later(writing.STUCK_SECONDS, self._look)
                 await self._context.write(message)
                 if not self._unsent:
-                    return
+                    return  # The client was given up meanwhile.
                 self._unsent.popleft()
                 self._bytes -= size
                 self.relieved.set()
